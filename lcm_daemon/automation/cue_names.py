@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from lcm_daemon.core.float32 import float32
+from lcm_daemon.core.parameters import clean
 
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 
@@ -14,12 +15,16 @@ _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 def find_cue(names: Sequence[str], given: str) -> int:
     """Return the index of the cue that `given` asks for, or -1.
 
-    A name counts before a number. A number is compared with the names that are numbers: 10.0 is the cue "10", and the
+    A name counts before a number. Controllers clean what they hear (`clean`), so the same is done to a name that has
+    such characters: joined emoji, or a no-break space. A number is compared with the names that are numbers: 10.0 is the cue "10", and the
     32-bit float of 4.1, which arrives as 4.099999904632568, is the cue "4.1". Otherwise a whole number is a place in
     the list, counted from 1.
     """
     if given in names:
         return names.index(given)
+    cleaned = [clean(name) for name in names]
+    if given in cleaned:
+        return cleaned.index(given)
     number = _as_number(given)
     if number is None:
         return -1

@@ -179,6 +179,11 @@ def _text(parameter: Parameter, value: Any) -> str:
         text = str(value)
     except ValueError:
         raise Refused(f"{parameter.name} takes text, not {_shown(value)}") from None
+    return clean(text)
+
+
+def clean(text: str) -> str:
+    """A text as a parameter holds it: at most TEXT_LIMIT characters, spaces for those that cannot be printed."""
     return "".join(c if c.isprintable() else " " for c in text[:TEXT_LIMIT]).strip()
 
 

@@ -6,7 +6,9 @@ import pytest
 
 from lcm_daemon.automation.cue_names import find_cue, name_from_number
 from lcm_daemon.core.float32 import float32
+from lcm_daemon.core.requests import COMMANDS
 
+(CUE_NAME, *_) = COMMANDS["cue/goto"].arguments
 NAMES = ["dawn", "10", "4.1", "storm", "0.10", "-3"]
 
 
@@ -31,6 +33,13 @@ def test_an_equal_number_comes_before_one_that_is_equal_in_32_bits() -> None:
 def test_a_name_comes_before_an_equal_number() -> None:
     assert find_cue(["2.0", "2"], "2") == 1
     assert find_cue(["a", "b", "2"], "2") == 2
+
+
+@pytest.mark.parametrize("name", ["👩\u200d🚀", "Acte\u00a01", " dusk ", "a\tb", "x" * 5000, "夜\u3000明"])
+def test_a_name_is_found_as_controllers_give_it(name: str) -> None:
+    given = CUE_NAME.coerce(name)
+    assert find_cue(["dawn", name], str(given)) == find_cue(["dawn", name], name) == 1
+    assert find_cue([name, str(given)], str(given)) == 1, "the very name comes first"
 
 
 @pytest.mark.parametrize(("given", "name"), [
