@@ -24,6 +24,7 @@ from lcm_daemon.controllers.osc.sender_sockets import Peer, ReadTurn
 
 FULL, EMPTIER = 0.5, 0.25  # shares of the buffer: beyond the first it is a flood, below the second it is held off
 FULL_TURNS = 8  # of reading, one after the other, that leave a full buffer behind: then it is a flood
+LATE_SECONDS = 0.5  # for which every turn leaves something behind: then it is one too, however large the buffer is
 EVIDENCE = 1024  # datagrams read by which those who flood are known from others
 STEP = 0.05  # seconds between two decisions
 MOST_A_STEP, FEW_A_STEP = 256, 64  # datagrams read within a step: of more less are let through, of fewer more
@@ -32,7 +33,8 @@ RAISED_AFTER = 4  # steps with few of them
 CALM_STEPS = 20  # in which all are let through, after which the flood is over
 COST = 768  # bytes of the buffer that a small datagram takes, with the system's bookkeeping
 MODEST = 0.25  # of what a sender sends on average; one that sends less does not flood
-MOST_KNOWN, MOST_HOSTS = 64, 64
+KNOWN_AFTER = 2.0  # seconds after a sender was first heard, from which it is known: a flood begins all at once
+MOST_HEARD, MOST_KNOWN, MOST_HOSTS = 256, 64, 64
 
 
 class FloodFilter:
@@ -53,13 +55,15 @@ class FloodFilter:
         self.share = 1.0
         self._shared, self._on_dropped, self._now = shared, on_dropped, now
         self._works = sys.platform == "linux"
-        self._known: dict[Peer, None] = {}  # senders that were read in calm times, the newest last
+        self._heard: dict[Peer, float] = {}  # senders that were read in calm times, and when each was the first time
+        self._known: dict[Peer, None] = {}  # those that were heard again later, the last one last
         self._senders: dict[int, None] = {}  # keys of those who flood
         self._hosts: dict[int, None] = {}
         self._packets: Counter[Peer] = Counter()  # read since those who flood were listed, and the bytes of them
         self._sizes: Counter[Peer] = Counter()
         self._full_turns = self._calm_steps = self._dropped = 0
-        self._read = 0  # datagrams since the last step
+        self._behind_since: float | None = None  # from when on each turn has left something behind
+        self._read, self._is_behind = 0, True  # since the last step: datagrams, and whether each turn left something
         self._before = 0  # datagrams that may be in the buffer since before the filter became what it is
         self._timer: asyncio.TimerHandle | None = None
         if self._works:
@@ -75,19 +79,24 @@ class FloodFilter:
         if not self._works:
             return
         if not self.is_on and not turn.is_more:
-            self._full_turns = 0
+            self._full_turns, self._behind_since = 0, None
             self._forget_turns()
             self._note_known(turn)
             return
         if not turn.is_more:
-            self._before = 0
+            self._before, self._is_behind = 0, False
         self._read += turn.packets.total()
         self._packets.update(turn.packets)
         self._sizes.update(turn.sizes)
-        if not self.is_on:
-            self._full_turns = self._full_turns + 1 if self._use().share > FULL else 0
-            if self._full_turns >= FULL_TURNS and self._packets.total() >= EVIDENCE:
-                self._begin()
+        if not self.is_on and self._is_flood() and self._packets.total() >= EVIDENCE:
+            self._begin()
+
+    def _is_flood(self) -> bool:
+        """After a turn that has left something behind."""
+        now = self._now()
+        self._behind_since = now if self._behind_since is None else self._behind_since
+        self._full_turns = self._full_turns + 1 if self._use().share > FULL else 0
+        return self._full_turns >= FULL_TURNS or now - self._behind_since >= LATE_SECONDS
 
     def passes(self, peer: Peer) -> bool:
         """Whether a datagram that was read is to be handled: not if it came from those who flood, before the filter."""
@@ -105,15 +114,19 @@ class FloodFilter:
             packet_filter.detach(self._shared)
 
     def _note_known(self, turn: ReadTurn) -> None:
+        now = self._now()
         for peer in turn.packets:
-            self._known.pop(peer, None)
-            self._known[peer] = None
-        while len(self._known) > MOST_KNOWN:
+            if now - self._heard.setdefault(peer, now) >= KNOWN_AFTER:
+                self._known.pop(peer, None)
+                self._known[peer] = None
+        for _ in range(len(self._heard) - MOST_HEARD):
+            del self._heard[next(iter(self._heard))]
+        for _ in range(len(self._known) - MOST_KNOWN):
             del self._known[next(iter(self._known))]
 
     def _begin(self) -> None:
         use = self._use()
-        self.share, self._calm_steps, self._read = FIRST_SHARE, 0, 0
+        self.share, self._calm_steps, self._read, self._is_behind = FIRST_SHARE, 0, 0, True
         self._dropped, self._before = use.dropped, use.used // COST
         self._list_those_who_flood()
         self._forget_turns()
@@ -122,10 +135,11 @@ class FloodFilter:
     def _step(self) -> None:
         """Decide how much passes from now to the next step."""
         use, read, before = self._use(), self._read, self.share
+        is_behind, self._is_behind = self._is_behind and read > 0, True
         self._on_dropped(use.dropped - self._dropped)
         self._dropped, self._read = use.dropped, 0
         listed = len(self._senders) + len(self._hosts)
-        if use.share > EMPTIER or read > MOST_A_STEP:
+        if is_behind or use.share > EMPTIER or read > MOST_A_STEP:
             self._list_those_who_flood()
             self.share = max(self.share / 4, LEAST_SHARE)
             self._before, self._calm_steps = use.used // COST, 0
@@ -142,7 +156,7 @@ class FloodFilter:
 
     def _end(self) -> None:
         self.close()
-        self._full_turns = self._before = 0
+        self._full_turns, self._before, self._behind_since = 0, 0, None
         self._senders.clear()
         self._hosts.clear()
 
@@ -162,12 +176,13 @@ class FloodFilter:
         loads = {peer: self._load(peer) for peer in self._packets}
         if not loads:
             return
+        if 2 * sum(load for peer, load in loads.items() if peer in self._known) > sum(loads.values()):
+            self._known.clear()
         modest = MODEST * sum(loads.values()) / len(loads)
-        flooding = [peer for peer, load in loads.items() if self._packets[peer] > 1 and load >= modest]
-        for peer in flooding:
-            if len(self._senders) < MOST_KEYS:
+        for peer, load in loads.items():
+            floods = self._packets[peer] > 1 and load >= modest and peer not in self._known
+            if floods and len(self._senders) < MOST_KEYS:
                 self._senders[sender_key(peer)] = None
-                self._known.pop(peer, None)
         listed = sum(load for peer, load in loads.items() if self._is_listed(peer))
         if self._packets.total() >= EVIDENCE and 2 * listed < sum(loads.values()):
             self._list_hosts(loads)
