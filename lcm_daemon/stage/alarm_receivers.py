@@ -68,7 +68,9 @@ class OscReceiver:
 
         try:
             packet = encode(OSC_ADDRESS, (message.cause, message.text, message.state))
-            family, kind, protocol, _, address = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)[0]
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
+            # Most programs listen on IPv4 alone, and systems such as Debian 13 put ::1 of "localhost" first.
+            family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
             with socket.socket(family, kind, protocol) as sender:
                 sender.sendto(packet, address)
         except (OSError, ValueError, LcmDaemonError) as error:  # ValueError: no host has such a name

@@ -26,6 +26,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from lcm_daemon.core.errors import LcmDaemonError
+from lcm_daemon.core.recorded_files import recorded_files
 
 _OF_THE_INSTALLER = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file in a wheel
@@ -64,7 +65,7 @@ def repack(package: Distribution, folder: Path) -> Path:
         LcmDaemonError: It is not as it was installed, or was installed by something that keeps no RECORD.
     """
     name = package.metadata["Name"]
-    files = [file for file in package.files or () if not _is_left_out(file, package)]
+    files = [file for file in recorded_files(package) if not _is_left_out(file, package)]
     info = next((file.parent for file in files if file.name == "METADATA"), None)
     if info is None or not info.name.endswith(".dist-info"):
         raise LcmDaemonError(f"the package {name} has no RECORD of its files; install it with pip or uv")

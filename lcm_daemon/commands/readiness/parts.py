@@ -18,6 +18,7 @@ from lcm_daemon.commands.check import find_problems
 from lcm_daemon.commands.check_weights import recipes_of
 from lcm_daemon.commands.pull import find_missing
 from lcm_daemon.commands.readiness.finding import FAULT, NOTE, OK, Finding
+from lcm_daemon.core.recorded_files import recorded_files
 from lcm_daemon.pipelines.weights import inspect
 from lcm_daemon.recipes.recipe import Recipe
 from lcm_daemon.shows.reader import ShowReading
@@ -68,7 +69,7 @@ def _recipe(recipe: Recipe, show: Show) -> Finding:
 def _package() -> Iterator[Finding]:
     """The models that come with the package, against the list that pip has written."""
     try:
-        listed = importlib.metadata.files("lcm-daemon") or []
+        listed = list(recorded_files(importlib.metadata.distribution("lcm-daemon")))
     except importlib.metadata.PackageNotFoundError:
         return
     models = [file for file in listed if str(file).startswith(MODELS) and file.hash is not None]

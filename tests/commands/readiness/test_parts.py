@@ -95,13 +95,13 @@ def test_models_of_the_package_are_compared_with_what_pip_has_written(
 
     (tmp_path / "a").write_text("whole")
     digest = parts._digest(tmp_path / "a")
-    monkeypatch.setattr("importlib.metadata.files", lambda name: [File("a", digest)])
+    monkeypatch.setattr(parts, "recorded_files", lambda package: [File("a", digest)])
     assert [one.grade for one in parts._package()] == [OK]
     (tmp_path / "a").write_text("torn")
     assert [one.grade for one in parts._package()] == [FAULT]
     (tmp_path / "a").unlink()
     assert [one.grade for one in parts._package()] == [FAULT]
-    monkeypatch.setattr("importlib.metadata.files", lambda name: None)
+    monkeypatch.setattr(parts, "recorded_files", lambda package: [])
     assert list(parts._package()) == []
 
 
