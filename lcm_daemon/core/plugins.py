@@ -92,7 +92,8 @@ def _read(folder: Path) -> tuple[str, list[Plugin]]:
 
     info = PathDistribution(folder)
     try:
-        package, version = str(info.metadata["Name"] or folder.stem), str(info.metadata["Version"] or "without version")
+        given = {key: info.metadata[key] for key in ("Name", "Version") if key in info.metadata}
+        package, version = str(given.get("Name") or folder.stem), str(given.get("Version") or "without version")
         points = [point for point in info.entry_points if point.group in _KINDS]
     except (OSError, ValueError, TypeError, AttributeError, KeyError):  # what importlib raises for damaged files
         return folder.stem, []
