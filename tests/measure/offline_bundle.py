@@ -1,8 +1,9 @@
 """A bundle from its making to its first rendered picture, in a network that has no way out: times, sizes, requests.
 
-    python -m tests.measure.offline_bundle [SHOW] [--python FILE] [--keep FOLDER]
+    python -m tests.measure.offline_bundle [SHOW] [--python FILE] [--keep FOLDER] [--trace]
 
-Needs root (a network namespace); with strace, every address that a process connects to or sends to is listed.
+Needs root (a network namespace). --trace lists every address that a process connects to or sends to, by strace, which
+makes it several times as slow.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,16 +28,16 @@ HEALTH = ("import json, urllib.request as r; "
 MOST_SECONDS = 120.0  # from the start of the show to its first rendered picture
 
 
-def traced(log: Path, command: Sequence[str]) -> list[str]:
-    """The command, watched by strace where there is one."""
-    if not shutil.which("strace"):
+def traced(log: Path | None, command: Sequence[str]) -> list[str]:
+    """The command, watched by strace if there is a log for it."""
+    if log is None:
         return list(command)
     return ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(log), *command]
 
 
 def addresses(log: Path) -> list[str]:
     """Every address outside of this machine in a log of strace."""
-    text = log.read_text(errors="replace") if log.exists() else ""
+    text = log.read_text(errors="replace")
     found = {f"{v4 or v6}:{port}" for port, v4, v6 in ADDRESS.findall(text)}
     return sorted(each for each in found if not each.startswith(("127.", "::1")))
 
@@ -58,7 +58,8 @@ def size_of(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*"))
 
 
-def measure(show: str, python: str, folder: Path) -> None:
+def measure(show: str, python: str, folder: Path, traces: bool) -> None:
+    logs = {name: folder / f"{name}.strace" if traces else None for name in ("unbundle", "run")}
     bundle, there = folder / "show.pyz", folder / "there"
     started = time.perf_counter()
     subprocess.run([sys.executable, "-P", "-m", "lcm_daemon", "bundle", show, "-o", str(bundle)], check=True)
@@ -66,20 +67,21 @@ def measure(show: str, python: str, folder: Path) -> None:
     plain = {"HOME": str(folder), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
     with namespace(discovery=False) as net:
         started = time.perf_counter()
-        made = net.popen(traced(folder / "unbundle.strace", [python, str(bundle), str(there)]), env=plain)
+        made = net.popen(traced(logs["unbundle"], [python, str(bundle), str(there)]), env=plain)
         if made.wait():
             raise SystemExit("it cannot be set up")
         print(f"unbundle: {time.perf_counter() - started:.0f} s, {size_of(there) / 1e6:.0f} MB on the disk", flush=True)
         with (folder / "run.log").open("wb") as log:
             started = time.perf_counter()
-            run = net.popen(traced(folder / "run.strace", [str(there / "run")]), env=plain, stdout=log, stderr=log)
+            run = net.popen(traced(logs["run"], [str(there / "run")]), env=plain, stdout=log, stderr=log)
             seconds, status = first_picture(net, folder, started)
         print(f"first rendered picture after {seconds:.1f} s: engine {status['engine']}, {status['fps']} pictures a "
               f"second, output {status['output_fps']}", flush=True)
         run.terminate()
         run.wait(20)
-    for name in ("unbundle", "run"):
-        print(f"{name}: addresses outside of this machine: {addresses(folder / f'{name}.strace') or 'none'}")
+    for name, traced_to in logs.items():
+        if traced_to is not None:
+            print(f"{name}: addresses outside of this machine: {addresses(traced_to) or 'none'}")
 
 
 def main() -> None:
@@ -87,13 +89,14 @@ def main() -> None:
     parser.add_argument("show", nargs="?", default="demo")
     parser.add_argument("--python", default=os.path.join(sys.base_prefix, "bin", "python3"))
     parser.add_argument("--keep", help="a folder that is not removed")
+    parser.add_argument("--trace", action="store_true")
     options = parser.parse_args()
     if options.keep:
         Path(options.keep).mkdir(parents=True, exist_ok=True)
-        measure(options.show, options.python, Path(options.keep).resolve())
+        measure(options.show, options.python, Path(options.keep).resolve(), options.trace)
         return
     with tempfile.TemporaryDirectory(prefix="offline-bundle-") as folder:
-        measure(options.show, options.python, Path(folder))
+        measure(options.show, options.python, Path(folder), options.trace)
 
 
 if __name__ == "__main__":
