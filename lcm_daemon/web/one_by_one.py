@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from lcm_daemon.web.address import network_of
 from lcm_daemon.web.origin_guard import App, Message, Receive, Scope, Send
 
-PAUSES = 3.0  # times what its last request took, for which an address waits
+PAUSES = 5.0  # times the processor time of its last request, for which an address waits
 AHEAD = 0.6  # seconds of these pauses that are owed without waiting: a page with its thumbnails takes 0.1 s
-MOST_COST = 0.1  # seconds that count of one request: it may have waited for a disk, or for a processor
 WEBSOCKET = 0.002  # seconds that count of a request whose work comes later
 MOST_WAITING = 256  # requests of one address; no more can wait on its connections, unless it does not wait for answers
 MOST_KNOWN = 64  # addresses whose pauses are remembered, unless more of them have requests
@@ -44,7 +44,7 @@ class _Turn:
     def __init__(self, address: _Address) -> None:
         self._address = address
         self._is_counted = self._has_lock = False
-        self._begun: float | None = None
+        self._begun: float | None = None  # processor time of this thread
 
     async def begin(self, after_others: bool) -> None:
         """Wait for it. after_others: Until the requests before it are computed, too."""
@@ -53,19 +53,19 @@ class _Turn:
         self._has_lock = after_others and await address.lock.acquire()
         while (wait := address.due - AHEAD - time.monotonic()) > 0:
             await asyncio.sleep(wait)
-        self._begun = time.monotonic()
+        self._begun = time.thread_time()
 
-    def end(self, addresses: int, least: float = 0.0) -> None:
+    def end(self, addresses: Callable[[], int], least: float = 0.0) -> None:
         """Its answer begins.
 
         Args:
-            addresses: How many have requests. The pause is the longer.
+            addresses: Returns how many have requests. The more, the longer the pause.
             least: Seconds that it counts at least.
         """
         address, now = self._address, time.monotonic()
         if self._begun is not None:
-            cost = max(min(now - self._begun, MOST_COST), least)
-            address.due, self._begun = max(address.due, now) + PAUSES * max(addresses, 1) * cost, None
+            cost = max(time.thread_time() - self._begun, least)
+            address.due, self._begun = max(address.due, now) + PAUSES * max(addresses(), 1) * cost, None
         if self._has_lock:
             self._has_lock = False
             address.lock.release()
@@ -77,8 +77,8 @@ class OneByOne:
     """ASGI middleware. A request waits for those before it of its address, until the answer to the last one has begun.
 
     After each comes a pause, the longer the more addresses have requests, but for the first few: all that flood
-    together take a fourth of the server's time, however slow the machine is. WebSockets and requests with a body have
-    the pauses only: they may take long.
+    together take a sixth of the server's time. WebSockets and requests with a body have the pauses only: they may take
+    long.
 
     Args:
         app: The ASGI app.
@@ -98,17 +98,17 @@ class OneByOne:
         turn = _Turn(address)
 
         async def send_and_end(message: Message) -> None:
-            turn.end(self._active())
+            turn.end(self._active)
             await send(message)
 
         is_long = scope["type"] == "websocket" or _has_body(scope)
         try:
             await turn.begin(after_others=not is_long)
             if is_long:
-                turn.end(self._active(), WEBSOCKET)
+                turn.end(self._active, WEBSOCKET)
             return await self._app(scope, receive, send_and_end)
         finally:
-            turn.end(self._active())
+            turn.end(self._active)
 
     def _find(self, name: str) -> _Address:
         address = self._addresses.get(name)

@@ -59,10 +59,10 @@ def test_all_addresses_that_flood_take_a_part_of_the_time(monkeypatch: pytest.Mo
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             begun[scope["client"][0]] += 1
-            start = time.monotonic()
-            while time.monotonic() < start + 0.002:
+            start = time.thread_time()
+            while time.thread_time() < start + 0.002:
                 pass
-            busy[0] += time.monotonic() - start
+            busy[0] += time.thread_time() - start
 
         served = OneByOne(app)
 
