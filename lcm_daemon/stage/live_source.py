@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from lcm_daemon.core.errors import LcmDaemonError
 from lcm_daemon.core.frame import Frame
-from lcm_daemon.core.parameters import Refused
+from lcm_daemon.core.parameters import Refused, clean
 from lcm_daemon.render.failsafe import blend
 from lcm_daemon.transports.endpoint import EndpointConfig
 from lcm_daemon.transports.runner import Runner, SourceRunner
@@ -149,6 +149,8 @@ class LiveSource:
         Raises:
             Refused: the name is not known.
         """
+        if name not in self.table.named and name != OWN:
+            name = next((known for known in self.table.named if clean(known) == name), name)  # as controllers give it
         if name not in self.table.named and name != OWN:
             name = " ".join(split_listed(name)).strip() or name
         if problem := self.table.problem(name):

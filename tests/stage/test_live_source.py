@@ -155,6 +155,13 @@ def test_an_unknown_name_is_refused_and_disturbs_no_change(rig: Rig, name: str) 
     assert rig.live.error.startswith("source: ")
 
 
+def test_a_name_is_found_as_controllers_give_it() -> None:
+    name = "Cam\u00e9ra\u00a01 👩\u200d🚀"
+    live = LiveSource("source", SourceTable(FIRST, {name: NAMED["a"]}), lambda _: FakeRunner(name))
+    live.change("Cam\u00e9ra 1 👩 🚀", 0.0)
+    assert live.wanted == name
+
+
 def test_the_newest_request_wins_and_the_present_source_ends_a_change(rig: Rig) -> None:
     rig.ask("a")
     rig.ask("b")
