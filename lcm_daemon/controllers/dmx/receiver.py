@@ -20,7 +20,7 @@ from lcm_daemon.core.metrics import LogThrottle, Metrics
 
 log = logging.getLogger(__name__)
 
-MAX_DATAGRAM = 2048  # bytes; the longest of sACN has 1,144
+MAX_DATAGRAM = 65536  # bytes; UDP carries no more. Windows reports an error, and reading pauses, for a longer one
 RECEIVE_BUFFER = 4 << 20  # bytes
 TURN = 0.002  # seconds of reading, after which the loop's other work runs
 RETRY = 0.1  # seconds after an error of the system

@@ -101,4 +101,6 @@ def _is_late(packet: DmxPacket, before: DmxPacket) -> bool:
     if packet.sequence is None or before.sequence is None:
         return False
     behind = (before.sequence - packet.sequence) & 0xFF
+    if packet.protocol == ARTNET and not behind:
+        return False  # simple Art-Net senders do not count, and always send 1
     return behind < LATE_PACKETS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lcm_daemon.controllers.dmx.packet import HTP, LTP, DmxPacket
+from lcm_daemon.controllers.dmx.packet import ARTNET, HTP, LTP, DmxPacket
 from lcm_daemon.controllers.dmx.universe import MOST_SENDERS, Universe
 
 
@@ -64,6 +64,8 @@ def test_packets_that_were_overtaken_do_nothing() -> None:
     assert not universe.receive(packet("a", 10, sequence=251), 0.0)
     assert not universe.receive(packet("a", 12, sequence=2), 0.0)
     assert universe.receive(packet("a", 13, sequence=200), 0.0)  # a sender that has started again
+    assert universe.receive(packet("b", 20, sequence=1, protocol=ARTNET), 0.0)
+    assert universe.receive(packet("b", 30, sequence=1, protocol=ARTNET), 0.0)  # one that does not count
 
 
 def test_invented_senders_cost_no_memory_and_the_first_ones_are_heard() -> None:
