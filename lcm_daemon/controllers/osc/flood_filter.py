@@ -94,7 +94,8 @@ class FloodFilter:
     def _is_flood(self) -> bool:
         """After a turn that has left something behind."""
         now = self._now()
-        self._behind_since = now if self._behind_since is None else self._behind_since
+        if self._behind_since is None:
+            self._behind_since = now
         self._full_turns = self._full_turns + 1 if self._use().share > FULL else 0
         return self._full_turns >= FULL_TURNS or now - self._behind_since >= LATE_SECONDS
 
