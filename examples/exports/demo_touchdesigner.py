@@ -1122,7 +1122,9 @@ def _ask(comp):
     _asks['refresh'] = False
     url = urllib.parse.urlsplit(comp.par.Queryurl.eval())
     if url.netloc:
-        place = comp.par.Host.eval() + (':%s' % url.port if url.port else '')
+        place, host, own = url.netloc, comp.par.Host.eval(), _show(comp)['host']
+        if host != own:  # the daemon is on another machine than the script says
+            place = ('[%s]' if ':' in host else '%s') % host + (':%s' % url.port if url.port else '')
         comp.op('web').request(urllib.parse.urlunsplit((url.scheme, place, url.path, url.query, '')), 'GET')
     else:
         comp.par.State.val = 'The parameters cannot be read: the show has neither a page nor oscquery.'

@@ -230,6 +230,18 @@ def test_another_recipe_changes_the_pages(world: World, lcm: COMP, describe: Any
     assert world.taken() == [("/lcm/strength", [0.9])]
 
 
+@pytest.mark.parametrize(("host", "asked"), [
+    ("239.0.0.7", "http://10.0.0.5:8000"), ("stage", "http://stage:8000"), ("fd00::1", "http://[fd00::1]:8000")])
+def test_the_parameters_are_asked_for_where_the_daemon_is(
+    world: World, surface: Surface, host: str, asked: str
+) -> None:
+    lcm = world.run_script(build(replace(surface, host="239.0.0.7", page_host="10.0.0.5")).decode())
+    lcm.par.Host.val = host
+    lcm.par.Refresh.pulse()
+    world.frame(2.0)
+    assert world.requests == [(f"{asked}/parameters.json", "GET")]
+
+
 def test_a_recipe_that_is_chosen_here_changes_the_pages_too(world: World, lcm: COMP) -> None:
     world.deliver(lcm, "/lcm/status/recipe", "builtin")
     world.frame(2.0)
