@@ -2,7 +2,8 @@
 
 MSC (MIDI Show Control 1.1, MMA RP-002): F0 7F <device> 02 <format> <command> <data> F7. Its data is the number of a
 cue, as ASCII digits and points, which ends with 00 where a cue list and a path follow; they are not used.
-MMC (MIDI Machine Control 1.0, MMA RP-013): F0 7F <device> 06 <command> F7.
+MMC (MIDI Machine Control 1.0, MMA RP-013): F0 7F <device> 06 <commands> F7. Those from 40 to 77 are followed by the
+count of their data and the data, such as LOCATE with a time; the others have none.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ NOTHING: Requests = ()
 
 ALL = 0x7F  # device or format: everything that listens
 MSC, MMC = 0x02, 0x06  # sub-IDs
+_WITH_DATA = range(0x40, 0x78)  # commands of MMC that have data
 _TIME_BYTES = 5  # hours, minutes, seconds, frames, fractions
 _FRAMES = (24.0, 25.0, 30000 / 1001, 30.0)  # frames a second, by the number in the hours byte
 _CUE = re.compile(r"[0-9.]{1,32}")
@@ -100,7 +102,13 @@ class MachineControl:
         """
         if len(data) < 4 or data[0] != 0x7F or data[2] != MMC or not _is_for(self._device, data[1]):
             return NOTHING
-        paused, command = is_paused or self._has_paused, data[3]
+        found: list[tuple[str, tuple[Value, ...]]] = []
+        for command in _commands(data[3:]):
+            found += self._carry_out(command, is_paused)
+        return found
+
+    def _carry_out(self, command: int, is_paused: bool) -> Requests:
+        paused = is_paused or self._has_paused
         if command in (Mmc.PLAY, Mmc.DEFERRED_PLAY, Mmc.STOP, Mmc.PAUSE):
             self._has_paused = command == Mmc.PAUSE
         match command:
@@ -115,6 +123,16 @@ class MachineControl:
             case Mmc.RECORD_EXIT:
                 return [("record/stop", ())]
         return NOTHING
+
+
+def _commands(data: Sequence[int]) -> list[int]:
+    """The commands of an MMC message, one after another, without their data."""
+    found, place = list[int](), 0
+    while place < len(data):
+        found.append(data[place])
+        has_data = data[place] in _WITH_DATA and place + 1 < len(data)
+        place += 2 + data[place + 1] if has_data else 1
+    return found
 
 
 def _is_for(device: int | None, addressed: int) -> bool:

@@ -63,6 +63,14 @@ def test_mmc(commands: list[int], paused: bool, last: str) -> None:
     assert found == last
 
 
+@pytest.mark.parametrize(("commands", "names"), [
+    ([0x01, 0x44, 6, 1, 0x61, 0, 10, 0, 0, 0x02], ["cue/stop", "cue/go"]),  # stop, locate, play
+    ([0x44, 6, 1, 2, 2, 2, 2, 2], []), ([0x44], []), ([0x44, 0x7F, 2], []), ([0x78, 2], ["cue/go"]),
+])
+def test_several_mmc_commands_in_one_message(commands: list[int], names: list[str]) -> None:
+    assert [name for name, _ in MachineControl(None).read([0x7F, 1, 6, *commands], False)] == names
+
+
 def test_messages_of_a_device_through_the_controller() -> None:
     async def scenario() -> None:
         text = "timecode: {device: DAW}\nshow_control: true\nmachine_control: {device_id: 1}\nmap: [{cc: 1, to: mix}]"
