@@ -24,6 +24,7 @@ MAX_DATAGRAM = 65536  # bytes; UDP carries no more. Windows reports an error, an
 RECEIVE_BUFFER = 4 << 20  # bytes
 TURN = 0.002  # seconds of reading, after which the loop's other work runs
 RETRY = 0.1  # seconds after an error of the system
+MOST_MEMBERS = 64  # sockets that join groups where one may join few of them
 
 OnDatagram = Callable[[bytes, tuple[str, int]], None]  # a datagram, and its sender's host and port
 
@@ -49,6 +50,7 @@ class DmxReceiver:
         self._socket = taken_or_made(sockets, f"dmx {protocol} {host} {port}", lambda: self._bind(host, port))
         self.port: int = self._socket.getsockname()[1]
         self._joined: set[tuple[str, str]] = set()  # group and address of a network
+        self._members: list[socket.socket] = []  # they join groups for the socket that is read
         self._reading: asyncio.Task[None] | None = None
 
     def start(self, on_datagram: OnDatagram) -> None:
@@ -73,7 +75,8 @@ class DmxReceiver:
         if reading is not None:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
-        self._socket.close()
+        for sock in (self._socket, *self._members):
+            sock.close()
 
     def send(self, data: bytes, peer: tuple[str, int]) -> None:
         """Send an answer. What cannot be sent at once is dropped."""
@@ -88,13 +91,30 @@ class DmxReceiver:
         self._joined &= wanted  # a network that comes back has to be joined again
         for group, address in sorted(wanted - self._joined):
             try:
-                self._socket.setsockopt(
-                    socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + socket.inet_aton(address))
+                self._join(socket.inet_aton(group) + socket.inet_aton(address))
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:  # else the desk before has joined it
                     self._throttle.warn("dmx/not_joined", f"DMX: {self._protocol}: the group {group} cannot be joined "
                                         f"on {address}: {error}; unicast works")
             self._joined.add((group, address))
+
+    def _join(self, membership: bytes) -> None:
+        """Join a group on a network. Raises OSError.
+
+        A socket of Linux may join 20 (net.ipv4.igmp_max_memberships), counted on each network. One that is bound to
+        every address also receives what others have joined (IP_MULTICAST_ALL): further sockets join for it.
+        """
+        for sock in (self._socket, *self._members):
+            try:
+                sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+        if len(self._members) >= MOST_MEMBERS:
+            raise OSError(errno.ENOBUFS, "it is one of too many")
+        self._members.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self._members[-1].setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
 
     def _networks(self) -> list[str]:
         """The IPv4 addresses of this machine that are listened on."""

@@ -24,6 +24,7 @@ from lcm_daemon.core.requests import CommandRequest, commands
 from lcm_daemon.core.schema import read_fields
 from tests.conftest import ManualClock, need_module
 from tests.controllers.dmx.test_packets import ARTDMX, sacn_packet
+from tests.rigs.daemon import free_port
 from tests.rigs.echo import echo
 
 PATIENCE = 20.0  # seconds, only ever spent where a test fails
@@ -322,6 +323,25 @@ def test_sacn_by_multicast() -> None:
                 await until(one, lambda: one.controls.values["mix"] == 0.2)
         finally:
             await one.dmx.stop()
+    asyncio.run(scenario())
+
+
+def test_more_universes_by_multicast_than_one_socket_may_join() -> None:
+    """20 are the limit of Linux, counted on each network."""
+    async def scenario() -> None:
+        lines = ", ".join(f"{{channel: 1, universe: {universe}, to: mix}}" for universe in range(1, 46))
+        one = Rig(lines, protocol="sacn", sacn_port=free_port(socket.SOCK_DGRAM))
+        await one.dmx.start()
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as desk:
+                desk.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+                for universe in (1, 9, 45):
+                    desk.sendto(sacn_packet(universe=universe, dmxData=(universe,)),
+                                (f"239.255.0.{universe}", one.dmx.ports["sacn"]))
+                    await until(one, lambda level=universe / 255: one.controls.values["mix"] == level)
+        finally:
+            await one.dmx.stop()
+        assert "dmx/not_joined" not in one.counts
     asyncio.run(scenario())
 
 
