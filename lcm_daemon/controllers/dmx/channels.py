@@ -48,7 +48,8 @@ class DmxChannels:
         before = dict(self._raw)
         for line in lines:
             # with the target: where a show's file gives the channel another one, that gets the present level
-            raw, place = line.raw(levels), f"{universe} {line} {line.to or line.command}"
+            # with the thresholds: several lines of one channel may run the same command at different levels
+            raw, place = line.raw(levels), f"{universe} {line} {line.to or line.command} {line.thresholds}"
             if raw is None or raw == before.get(place) or line.is_flicker(before.get(place, raw), raw):
                 continue
             self._raw[place] = raw

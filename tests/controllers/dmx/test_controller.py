@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import socket
 from collections.abc import Callable
@@ -133,9 +134,17 @@ def test_a_fader_that_rests_at_a_threshold_runs_its_command_once() -> None:
     assert names.count(("cue/goto", "drop")) == 4, "one of channel 2, three of channel 6"
     assert names.count(("cue/goto", "intro")) == 2, "of parts that are one level wide, each level counts"
     one.commands.clear()
-    for frame in [(255, 255), (127, 127), (128, 129)]:  # a jump is no rest
-        one.send(*frame)
+    for levels in [(255, 255), (127, 127), (128, 129)]:  # a jump is no rest
+        one.send(*levels)
     assert [request.name for request in one.commands] == ["cue/goto", "cue/go", "cue/goto"]
+
+
+def test_two_lines_of_one_channel_with_one_command() -> None:
+    one = Rig("{channel: 1, command: cue/goto, with: [a], from: 50}, "
+              "{channel: 1, command: cue/goto, with: [b], from: 90}")
+    for level in (0, 50, 49, 50, 90, 89, 90, 0, 50):
+        one.send(level)
+    assert [request.arguments for request in one.commands] == [("a",), ("b",), ("a",)]
 
 
 def test_a_fader_with_pickup_waits_until_it_reaches_the_value() -> None:
@@ -329,6 +338,9 @@ def test_sacn_by_multicast() -> None:
 def test_more_universes_by_multicast_than_one_socket_may_join() -> None:
     """20 are the limit of Linux, counted on each network."""
     async def scenario() -> None:
+        def is_mix(level: float) -> bool:
+            return one.controls.values["mix"] == level
+
         lines = ", ".join(f"{{channel: 1, universe: {universe}, to: mix}}" for universe in range(1, 46))
         one = Rig(lines, protocol="sacn", sacn_port=free_port(socket.SOCK_DGRAM))
         await one.dmx.start()
@@ -338,7 +350,7 @@ def test_more_universes_by_multicast_than_one_socket_may_join() -> None:
                 for universe in (1, 9, 45):
                     desk.sendto(sacn_packet(universe=universe, dmxData=(universe,)),
                                 (f"239.255.0.{universe}", one.dmx.ports["sacn"]))
-                    await until(one, lambda level=universe / 255: one.controls.values["mix"] == level)
+                    await until(one, functools.partial(is_mix, universe / 255))
         finally:
             await one.dmx.stop()
         assert "dmx/not_joined" not in one.counts
