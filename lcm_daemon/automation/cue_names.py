@@ -16,9 +16,9 @@ def find_cue(names: Sequence[str], given: str) -> int:
     """Return the index of the cue that `given` asks for, or -1.
 
     A name counts before a number. Controllers clean what they hear (`clean`), so the same is done to a name that has
-    such characters: joined emoji, or a no-break space. A number is compared with the names that are numbers: 10.0 is the cue "10", and the
-    32-bit float of 4.1, which arrives as 4.099999904632568, is the cue "4.1". Otherwise a whole number is a place in
-    the list, counted from 1.
+    such characters: joined emoji, or a no-break space. A number is compared with the names that are numbers: 10.0 is
+    the cue "10", and the 32-bit float of 4.1, which arrives as 4.099999904632568, is the cue "4.1". Otherwise a whole
+    number is a place in the list, counted from 1.
     """
     if given in names:
         return names.index(given)

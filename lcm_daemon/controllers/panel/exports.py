@@ -37,6 +37,7 @@ class ExportRoutes:
     def __init__(self, controls: ControlState, fixed: Surface | None) -> None:
         self._controls, self._fixed = controls, fixed
         self._building = asyncio.Lock()  # one after the other: some take 0.2 s of a core
+        self._rest_until = -math.inf  # event loop's time: a flood of names and hosts leaves half of the time to others
         self._kept: dict[tuple[str, str], tuple[float, bytes]] = {}  # when it was built, by export and host
 
     def routes(self) -> list[Route]:
@@ -56,7 +57,7 @@ class ExportRoutes:
             return PlainTextResponse(f"no such export; there are {', '.join(FORMATS)}\n", 404, headers=NO_STORE)
         try:
             async with self._building:
-                data = await self._build(request.path_params["what"], kind, self._fixed, request.url.hostname or "")
+                data = await self._build(request.path_params["what"], kind, self._fixed, _asked_at(request))
         except LcmDaemonError as error:
             return PlainTextResponse(f"{error}\n", 409, headers=NO_STORE)
         name = urllib.parse.quote(kind.file_name(self._fixed.show))
@@ -70,7 +71,11 @@ class ExportRoutes:
         built, data = self._kept.get((what, host), (-math.inf, b""))
         if now - built < KEPT_SECONDS:
             return data
+        await asyncio.sleep(self._rest_until - now)
+        began = asyncio.get_running_loop().time()
         data = await asyncio.to_thread(kind.build, self._surface(fixed, host))
+        now = asyncio.get_running_loop().time()
+        self._rest_until = 2 * now - began
         self._kept.pop((what, host), None)
         while len(self._kept) >= MOST_KEPT:
             del self._kept[next(iter(self._kept))]
@@ -89,6 +94,12 @@ class ExportRoutes:
             prompts=tuple(texts.get(place, "") for place in range(1, max(texts, default=0) + 1)),
             host=_reached(fixed.host, host), page_host=fixed.page_host if is_this_machine(host) else host,
             query_host=_reached(fixed.query_host, host), machine=machine_name())
+
+
+def _asked_at(request: Request) -> str:
+    """The host of the page's address; "" for this machine."""
+    host = request.url.hostname or ""
+    return "" if is_this_machine(host) else host
 
 
 def _reached(own: str, host: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import urllib.parse
 from dataclasses import replace
 
@@ -76,15 +77,26 @@ def test_a_flood_of_requests_builds_a_file_once() -> None:
     assert len(built) == 1
 
 
-def test_an_address_of_the_network_is_in_the_file_that_it_asks_for() -> None:
+def asked_at(*hosts: str) -> float:
+    """Ask for a file at each of these addresses of the page. Returns the seconds that all have taken."""
     async def scenario():
-        rig = Rig()
-        async with serving(rig, surface=FIXED, host="0.0.0.0") as panel:
-            for host in ("127.0.0.1", "localhost", "192.168.7.7", "[::1]", "localhost."):
+        async with serving(Rig(), surface=FIXED, host="0.0.0.0") as panel:
+            began = time.perf_counter()
+            for host in hosts:
                 await get(panel, "/export/toy", Host=f"{host}:{panel.port}")
+            return time.perf_counter() - began
 
-    asyncio.run(scenario())
-    assert [surface.host for surface in built] == ["127.0.0.1"] * 2 + ["192.168.7.7"] + ["127.0.0.1"] * 2
+    return asyncio.run(scenario())
+
+
+def test_every_address_of_this_machine_has_the_same_file() -> None:
+    asked_at("127.0.0.1", "127.0.7.7", "localhost", "localhost.", "[::1]", "192.168.7.7")
+    assert [surface.host for surface in built] == ["127.0.0.1", "192.168.7.7"]
+
+
+def test_after_a_build_the_next_one_waits_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Format, "build", lambda *_: time.sleep(0.05) or b"")
+    assert asked_at("192.168.7.7", "192.168.7.8", "192.168.7.9") > 0.25
 
 
 @pytest.mark.parametrize(("asked", "hosts"), [
