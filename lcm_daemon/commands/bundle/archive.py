@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 import zipfile
 from pathlib import Path
 from types import TracebackType
@@ -51,7 +52,7 @@ class BundleWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._part = path, path.with_name(f"{path.name}.part")
+        self._path, self._part = path, path.with_name(f"{path.name}.{os.getpid()}.part")
         self._files: list[BundledFile] = []
         self._is_complete = False
 

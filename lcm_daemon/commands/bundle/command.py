@@ -55,6 +55,8 @@ def bundle(
             folder = Path(name)
             packages = find(folder)
             found = show_files(reading, writer.is_own)
+            if target == resolved(file) or target in found.files.values():
+                raise LcmDaemonError(f"{target} is a file of the show; name another one with -o")
             for path, source in sorted({**found.files, **hub_files(show)}.items()):
                 writer.add(path, source)
             print_line(f"{len(packages.installed)} packages are packed")

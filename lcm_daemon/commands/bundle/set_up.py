@@ -50,18 +50,19 @@ def install(folder: Path) -> None:
 
 
 def write_starter(folder: Path, show: str) -> None:
-    """Write the program that starts the show. It finds the folder wherever that is moved to, without its environment.
+    """Write the program that starts the show, also after the folder was moved.
 
     show: Path of the show in the folder.
     """
     starter = folder / _STARTER
     if os.name == "nt":
         place = show.replace("/", "\\").replace("%", "%%")
-        starter.write_text(f'@chcp 65001 >nul\n@"%~dp0{ENVIRONMENT}\\Scripts\\lcm-daemon.exe" run "%~dp0{place}" %*\n',
-                           "utf-8")
+        starter.write_text(f'@chcp 65001 >nul\n@"%~dp0{ENVIRONMENT}\\Scripts\\python.exe" -P -m lcm_daemon run '
+                           f'"%~dp0{place}" %*\n', "utf-8")
         return
     starter.write_text('#!/bin/sh\nhere=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)\n'
-                       f'exec "$here/{ENVIRONMENT}/bin/lcm-daemon" run "$here"/{shlex.quote(show)} "$@"\n', "utf-8")
+                       f'exec "$here/{ENVIRONMENT}/bin/python" -P -m lcm_daemon run "$here"/{shlex.quote(show)} "$@"\n',
+                       "utf-8")
     starter.chmod(0o755)
 
 

@@ -136,8 +136,11 @@ class _Places:
 def _with_neighbours(path: Path, kind: str, is_skipped: Callable[[Path], bool]) -> Iterator[Path]:
     """The files of a path: itself, or all that is in the folder; of weights also what describes them, beside them."""
     if path.is_dir():
-        for place, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+        seen = {resolved(path)}  # links may lead to each other
+        for place, folders, names in os.walk(path, followlinks=True):
+            inner = {name: resolved(Path(place, name)) for name in sorted(folders) if not name.startswith(".")}
+            folders[:] = [name for name, real in inner.items() if real not in seen]
+            seen.update(inner.values())
             own = (Path(place, name) for name in sorted(names) if not name.startswith("."))
             yield from (file for file in own if file.is_file() and not is_skipped(file))
         return

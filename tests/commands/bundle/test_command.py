@@ -93,6 +93,9 @@ def test_a_bundle_is_set_up_without_a_network(
     assert f"service install {folder}/show/mirror.yaml" in output
     run = net.popen([str(folder / "run"), "--seconds", "1"], stdout=subprocess.PIPE, text=True)
     assert run.communicate(timeout=60)[0].strip() == f"run {folder}/show/mirror.yaml --seconds 1 {folder}/models 1"
+    folder = folder.rename(there / "moved")
+    run = net.popen([str(folder / "run")], stdout=subprocess.PIPE, text=True)
+    assert run.communicate(timeout=60)[0].strip() == f"run {folder}/show/mirror.yaml {folder}/models 1"
     snapshot = folder / "models/models--some--model/snapshots" / COMMIT
     found = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
     assert sorted(found) == sorted(NEEDED)
@@ -130,6 +133,9 @@ def test_places_that_cannot_be_written(show: Path, packages: Find, tmp_path: Pat
     show.write_text("name: x\n")
     with pytest.raises(LcmDaemonError, match="is a folder"):
         command.bundle(str(show), str(tmp_path), print, packages)
+    with pytest.raises(LcmDaemonError, match="is a file of the show"):
+        command.bundle(str(show), str(show), print, packages)
+    assert show.read_text() == "name: x\n"
     with pytest.raises(LcmDaemonError, match=r"absent.*: No such file"):
         command.bundle(str(show), str(tmp_path / "absent/out.pyz"), print, packages)
 

@@ -164,6 +164,16 @@ def test_links_in_the_shows_folder_stay_there(machine: Machine) -> None:
     assert machine.unpacked() == text
 
 
+def test_links_to_folders_are_followed_once(machine: Machine) -> None:
+    machine.picture(machine.elsewhere / "deep/1.png")
+    machine.picture(machine.show / "stills/0.png")
+    (machine.show / "stills/more").symlink_to(machine.elsewhere / "deep")
+    (machine.show / "stills/again").symlink_to(machine.show / "stills")
+    (machine.elsewhere / "deep/back").symlink_to(machine.show / "stills")
+    found = machine.pack("source: {transport: file, path: stills}\n")
+    assert set(found.files) == {"show/mirror.yaml", "show/stills/0.png", "show/stills/more/1.png"}
+
+
 def test_what_belongs_to_the_machine_is_left_out(machine: Machine) -> None:
     for name in ("host.pem", "host.key"):
         machine.file(machine.show / name)
