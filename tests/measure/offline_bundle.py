@@ -19,6 +19,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
 from tests.rigs.network import Network, namespace
 
 ADDRESS = re.compile(r'sin6?_port=htons\((\d+)\), (?:sin_addr=inet_addr\("([^"]+)"\)|'
@@ -77,8 +79,10 @@ def measure(show: str, python: str, folder: Path, traces: bool) -> None:
             seconds, status = first_picture(net, folder, started)
         print(f"first rendered picture after {seconds:.1f} s: engine {status['engine']}, {status['fps']} pictures a "
               f"second, output {status['output_fps']}", flush=True)
-        run.terminate()
-        run.wait(20)
+        own = psutil.Process(run.pid).children() if traces else [run]  # strace would leave the show behind
+        for process in own:
+            process.terminate()
+        run.wait(60)
     for name, traced_to in logs.items():
         if traced_to is not None:
             print(f"{name}: addresses outside of this machine: {addresses(traced_to) or 'none'}")
