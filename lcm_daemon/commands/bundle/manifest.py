@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,12 +19,14 @@ FORMAT = 1
 NAME = "bundle.json"  # in the bundle
 SHOW, MODELS, WHEELS = "show", "models", "wheels"  # the folders in a bundle
 MOST_BYTES = 64 << 20  # of the list
-_TEXTS = ("name", "show", "version", "python", "system")
+_MOST_SIZE = 1 << 62  # bytes of a file
 _MOST_NAME = 255  # bytes of a file's name, on the usual file systems
 _MOST_PATH = 1000  # characters
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{device}{number}" for device in ("com", "lpt") for number in range(1, 10))}
 _BAD = '<>:"|?*\\/'  # in names on Windows; the colon also begins another stream of a file, or names a drive
+_CONTROLS = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and of ends of lines
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # they show a name in another order
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ def read_manifest(content: bytes) -> Manifest:
         if found["format"] != FORMAT:
             raise LcmDaemonError(f"it has format {found['format']!r:.20}, and this lcm-daemon reads format {FORMAT}")
         files = tuple(_read_file(row) for row in found["files"])
-        name, show, version, python, system = (_text(found[key]) for key in _TEXTS)
+        name, show = _text(found["name"]), _text(found["show"])
+        version, python, system = (_plain(found[key]) for key in ("version", "python", "system"))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise LcmDaemonError("its list of files is damaged") from error
     manifest = Manifest(name, show, version, python, system, files)
@@ -103,7 +107,7 @@ def read_manifest(content: bytes) -> Manifest:
 
 def _read_file(row: Mapping[str, Any]) -> BundledFile:
     file = BundledFile(_text(row["path"]), row["size"], _text(row["sha256"]))
-    if type(file.size) is not int or file.size < 0:
+    if type(file.size) is not int or not 0 <= file.size <= _MOST_SIZE:
         raise ValueError("not a size")
     return file
 
@@ -112,6 +116,14 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("not a text")
     return value
+
+
+def _plain(value: object) -> str:
+    """A text that an error may show in a terminal."""
+    text = _text(value)
+    if not text.isprintable():
+        raise ValueError("not a plain text")
+    return text
 
 
 def _check_names(manifest: Manifest) -> None:
@@ -123,7 +135,7 @@ def _check_names(manifest: Manifest) -> None:
     for path in paths:
         if problem := path_problem(path):
             raise LcmDaemonError(f"its file {path!r:.80} {problem}")
-    if len({path.casefold() for path in paths}) < len(paths):
+    if len({*paths}) < len(paths):
         raise LcmDaemonError("it has two files of one name")
     if manifest.show not in paths or not manifest.show.startswith(f"{SHOW}/"):
         raise LcmDaemonError(f"it has no show {manifest.show!r:.80}")
@@ -143,7 +155,7 @@ def name_problem(name: str) -> str:
     """Why a file or folder must not have this name, on any system; "" if it may."""
     if not name or name in (".", "..") or name[-1] in ". ":
         return "has a name that is empty, or ends with a dot or a blank"
-    if any(character in _BAD or not character.isprintable() for character in name):
+    if any(each in _BAD or each in _TURNING or unicodedata.category(each) in _CONTROLS for each in name):
         return f"has a name with a character that a system does not allow: {_BAD} or a control character"
     if name.partition(".")[0].rstrip().lower() in _RESERVED:
         return "has the name of a device on Windows"

@@ -36,6 +36,7 @@ def with_paths(document: Path, paths: Sequence[tuple[Reference, str]]) -> str:
         if _scalar(text[first:end]) != reference.name:
             raise DocumentError([reference.node.problem(
                 f"the path {reference.name!r:.80} cannot be rewritten here: put the file into the folder of the show")])
+        end = first + len(text[first:end].rstrip())  # a block scalar (`>-`) ends where the next key begins
         text = text[:first] + json.dumps(path, ensure_ascii=False) + text[end:]
     return (_BOM if whole.startswith(_BOM) else "") + text.replace("\n", newline)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 import lcm_daemon
@@ -128,8 +129,9 @@ class _Places:
         if folder not in self._folders:
             name = folder.name if folder.name and not name_problem(folder.name) else "other"
             taken = {*self._folders.values()}
-            names = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3)))
-            self._folders[folder] = next(each for each in names if each not in taken)
+            names = chain([name], (f"{name}-{number}" for number in count(2)))
+            self._folders[folder] = next(each for each in names if each not in taken
+                                         and not (self._root / _OTHERS / each).exists())  # of an earlier bundle
         return self._folders[folder]
 
 

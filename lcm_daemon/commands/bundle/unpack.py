@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import shutil
 import sys
@@ -79,6 +80,8 @@ def unbundle(name: str, folder: str = "") -> int:
     except _DAMAGED as error:
         raise LcmDaemonError(f"{name}: it is damaged, or not a bundle: {str(error).splitlines()[0]:.160}") from error
     except OSError as error:
+        if error.filename is None and error.errno in (None, errno.EINVAL):  # a place in the archive that is not there
+            raise LcmDaemonError(f"{name}: it is damaged, or not a bundle") from error
         raise LcmDaemonError(f"{name}: {error.strerror or error}: {error.filename or folder or name}") from error
     return check_show(target, manifest.show)
 
@@ -88,6 +91,8 @@ def _read_list(archive: zipfile.ZipFile) -> Manifest:
         info = archive.getinfo(NAME)
     except KeyError:
         raise LcmDaemonError(f"it is not a bundle: it has no {NAME}") from None
+    if any(each.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for each in archive.infolist()):
+        raise LcmDaemonError("it is damaged: a file in it is compressed in a way that bundles do not use")
     with archive.open(info) as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
@@ -114,7 +119,10 @@ def _check_target(target: Path, manifest: Manifest) -> None:
 
 @contextlib.contextmanager
 def _removed_after_failure(target: Path) -> Iterator[None]:
-    """Make a folder, and remove it with all that is in it if what follows fails or is interrupted."""
+    """Make a folder. If what follows fails or is interrupted, remove what was made; an empty one of the user's stays.
+    """
+    is_theirs = target.exists()
+    made = next((folder for folder in reversed(target.parents) if not folder.exists()), target)
     target.mkdir(parents=True, exist_ok=True)
     is_complete = False
     try:
@@ -122,7 +130,10 @@ def _removed_after_failure(target: Path) -> Iterator[None]:
         is_complete = True
     finally:
         if not is_complete:
-            shutil.rmtree(target, ignore_errors=True)
+            for place in [*target.iterdir()] if is_theirs else [made]:
+                shutil.rmtree(place, ignore_errors=True)
+                with contextlib.suppress(OSError):  # a file
+                    place.unlink(missing_ok=True)
 
 
 def _extract(archive: zipfile.ZipFile, manifest: Manifest, target: Path) -> None:

@@ -110,6 +110,22 @@ def test_two_folders_of_one_name(machine: Machine) -> None:
     machine.unpacked()
 
 
+def test_a_folder_that_the_show_has_from_an_earlier_bundle(machine: Machine) -> None:
+    old, new = machine.show / "files/clips/sea.png", machine.elsewhere / "clips/sea.png"
+    machine.picture(old)
+    machine.picture(new)
+    found = machine.pack("source: {transport: file, path: files/clips/sea.png}\n"
+                         f"guide: {{transport: file, path: {new}}}\n")
+    assert (found.files["show/files/clips/sea.png"], found.files["show/files/clips-2/sea.png"]) == (old, new)
+    machine.unpacked()
+
+
+def test_a_path_in_a_block_scalar(machine: Machine) -> None:
+    clip = machine.picture(machine.elsewhere / "clips/sea.png")
+    machine.pack(f"source:\n  transport: file\n  path: >-\n    {clip}\n\n# next\nname: mirror\n")
+    assert machine.unpacked().endswith('  path: "files/clips/sea.png"\n\n# next\nname: mirror\n')
+
+
 def test_anchors_quotes_and_other_line_ends(machine: Machine) -> None:
     clip = machine.picture(machine.elsewhere / "it's a \u00fcber clip.png")
     quoted = str(clip).replace("'", "''")

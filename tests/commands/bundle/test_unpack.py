@@ -141,6 +141,36 @@ def test_a_failed_installation_leaves_nothing(bundle: Path, monkeypatch: pytest.
     assert list(Path.cwd().iterdir()) == []
 
 
+@pytest.mark.parametrize(("folder", "left"), [("a/b/c", set()), ("empty", {"empty"}), ("link", {"link", "far"})])
+def test_a_failure_leaves_what_was_there(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, folder: str, left: set[str]
+) -> None:
+    def interrupt(folder: Path) -> None:
+        (folder / "venv/lib").mkdir(parents=True)
+        (folder / "venv/lib64").symlink_to("lib")
+        (folder / "run").touch()
+        raise KeyboardInterrupt
+
+    for name in left - {"link"}:
+        Path(name).mkdir()
+    if "link" in left:
+        Path("link").symlink_to("far")
+    monkeypatch.setattr(unpack, "install", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        unbundle(str(bundle), folder)
+    assert {str(path) for path in Path().rglob("*")} == left
+
+
+def test_other_ways_of_compressing(bundle: Path) -> None:
+    with zipfile.ZipFile(bundle) as archive:
+        names = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(bundle, "w", zipfile.ZIP_LZMA) as archive:
+        for name, old in names.items():
+            archive.writestr(name, old)
+    with pytest.raises(LcmDaemonError, match="it is damaged: a file in it is compressed"):
+        unbundle(str(bundle))
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", b"no zip file", b"#!/usr/bin/env python3\n"])
 def test_other_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "other.pyz").write_bytes(content)
