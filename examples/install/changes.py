@@ -49,9 +49,16 @@ class Changes:
             raise SystemExit(f"\nlcm-daemon is not installed: this command ended with exit code {code}; its own lines "
                              "are above.\nRun the installer again once the reason is removed.")
 
+    def is_ours(self, path: Path) -> bool:
+        """Whether this installer has made it, in this run or an earlier one."""
+        return str(path) in self._files
+
     def write(self, path: Path, text: str, mode: int = 0o644) -> bool:
-        """Write a file that is ours or new; returns False, with a line, if another program's file has its place."""
-        if path.exists() and str(path) not in self._files:
+        """Write a file that is ours or new; returns False, with a line, if another program's file has its place.
+
+        We make no links: one that has taken the place of our file is another program's.
+        """
+        if path.is_symlink() or (path.exists() and not self.is_ours(path)):
             print(f"  {path} exists and is not ours: it stays as it is")
             return False
         print(f"  writes {path}")
@@ -81,7 +88,7 @@ class Changes:
         if not self._list.is_file():
             raise SystemExit(f"There is nothing to remove: {self._list} does not exist.")
         for path in map(Path, self._files):
-            if not path.exists() and not path.is_symlink():
+            if path.is_symlink() or not path.exists():
                 continue
             print(f"  removes {path}")
             if not self.dry:
@@ -96,7 +103,7 @@ class Changes:
 def _remove(path: Path) -> None:
     """Raises SystemExit if it is not possible: Windows keeps the files of a program that runs."""
     try:
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     except OSError as error:
         reason = error.strerror or error
         raise SystemExit(f"{path} cannot be removed: {reason}. End lcm-daemon and run this again.") from error

@@ -22,7 +22,13 @@ print(f"torch {torch.__version__} computes on {', '.join(names)}")
 
 
 def make_environment(changes: Changes, environment: Path, backend: str) -> None:
-    """Make the environment, or keep the one of an earlier run if its Python still works."""
+    """Make the environment, or keep the one of an earlier run if its Python still works.
+
+    Raises:
+        SystemExit: Something else has its place.
+    """
+    if environment.exists() and not changes.is_ours(environment):
+        raise SystemExit(f"{environment} exists and is not ours. Name another folder with --dir.")
     if works(program_of(environment, "python")):
         print(f"  {environment} is kept")
         return
@@ -55,6 +61,15 @@ def own_uv(changes: Changes, environment: Path) -> Path:
             changes.run(python, "-m", "ensurepip")  # the environment was made by a uv that is gone
         changes.run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv")
     return uv
+
+
+def check_source(source: str) -> None:
+    """Raise SystemExit if this is no checkout and no wheel of lcm-daemon."""
+    path = Path(source)
+    if path.is_dir() and not all((path / name).exists() for name in SOURCES):
+        raise SystemExit(f"{path} is not a checkout of lcm-daemon.")
+    if not path.exists():
+        raise SystemExit(f"{path} does not exist. --source takes a checkout or a wheel of lcm-daemon.")
 
 
 def install_packages(changes: Changes, environment: Path, source: str, extras: str, backend: str, torch: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cards import Choice, choose_torch
 from changes import Changes, find_user, program_of
-from environment import check_torch, install_packages, make_environment
+from environment import check_source, check_torch, install_packages, make_environment
 from menu import add_command, add_menu_entry
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     changes, environment = Changes(options.dir, options.dry_run), options.dir / "venv"
     if options.uninstall:
         return uninstall(changes)
+    check_source(options.source)
     choice = choose_torch()
     backend, torch = read_torch(options.torch, choice.backend)
     print(f"graphics card: {choice.found}")
@@ -118,4 +119,10 @@ def finish(changes: Changes, environment: Path, command: str, plays: bool) -> No
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as problem:
+        raise SystemExit(f"\nStopped: {problem.filename}: {problem.strerror}.") from None
+    except KeyboardInterrupt:
+        raise SystemExit("\nInterrupted. Run the installer again to go on, or with --uninstall to remove what it has "
+                         "made.") from None

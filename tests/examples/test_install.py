@@ -54,6 +54,8 @@ class Home:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.bin, self.log = folder / "home", folder / "bin", folder / "uv.log"
+        self.wheel = folder / "lcm_daemon-0-py3-none-any.whl"
+        self.wheel.touch()
         self.folder.mkdir()
         self.bin.mkdir()
 
@@ -65,7 +67,7 @@ class Home:
         """Run the installer; of a wheel, as copying the checkout's files takes a second."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "SUDO_"))}
         return subprocess.run(
-            ["sh", str(FOLDER / "install.sh"), "--source", "lcm_daemon-0-py3-none-any.whl", *options],
+            ["sh", str(FOLDER / "install.sh"), "--source", str(self.wheel), *options],
             capture_output=True, text=True, stdin=subprocess.DEVNULL,
             env={**kept, "HOME": str(self.folder), "UV_LOG": str(self.log), "PYTHONDONTWRITEBYTECODE": "1",
                  "PATH": f"{self.bin}:{Path(sys.executable).parent}:/usr/bin:/bin"})
@@ -192,6 +194,35 @@ def test_what_others_put_there_stays(home: Home) -> None:
     assert f"{command} exists and is not ours" in result.stdout
     home.install("--uninstall")
     assert home.files() == {".local/bin/lcm-daemon"}
+
+
+@POSIX
+def test_links_and_environments_of_others_stay(home: Home) -> None:
+    home.program("uv", UV)
+    command, other = home.folder / ".local/bin/lcm-daemon", home.folder / "project/venv"
+    command.parent.mkdir(parents=True)
+    command.symlink_to(home.folder / "removed tool/lcm-daemon")  # what `uv tool` leaves
+    result = home.install("--torch", "cpu")
+    assert (result.returncode, f"{command} exists and is not ours" in result.stdout) == (0, True)
+    (other / "bin").mkdir(parents=True)
+    (other / "bin/python").symlink_to(sys.executable)
+    result = home.install("--torch", "cpu", "--dir", str(other.parent))
+    assert (result.returncode, f"{other} exists and is not ours" in result.stderr) == (1, True)
+    assert home.install("--uninstall").returncode == 0
+    assert home.files() == {".local/bin/lcm-daemon", "project/venv/bin/python"}
+
+
+@POSIX
+@pytest.mark.parametrize(("options", "says"), [
+    (("--source", "/nowhere.whl"), "/nowhere.whl does not exist"),
+    (("--source", "/etc", "--dry-run"), "/etc is not a checkout"),
+    (("--dir", "/dev/null"), "Stopped: /dev/null"),
+])
+def test_places_that_are_wrong(home: Home, options: tuple[str, ...], says: str) -> None:
+    home.program("uv", UV)
+    result = home.install("--torch", "cpu", *options)
+    assert (result.returncode, says in result.stderr, "Traceback" in result.stderr) == (1, True, False), result.stderr
+    assert home.files() == set()
 
 
 @POSIX
