@@ -760,7 +760,7 @@ def onPulse(par):
 
 _heard = {}  # value by address, as it was received or sent last: what is heard is not sent back
 _times = {'heard': -math.inf, 'subscribe': -math.inf, 'refresh': -math.inf}
-_unknown = set()  # addresses that are no parameter of the pages; one that is new asks for the parameters
+_unknown = set()  # addresses that are not parameters of the pages; one that is new asks for the parameters
 _asks = {'refresh': False}  # whether the parameters will be asked for
 # What each parameter and pulse is, see _names; the looks and the recipe that the daemon has named last.
 _map = {'text': None, 'controls': {}, 'pulses': {}, 'cues': None, 'recipe': None}

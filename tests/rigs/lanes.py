@@ -1,4 +1,4 @@
-"""How `pytest -n` shares out the tests: what measures time runs on one worker, one after another; the rest beside it."""
+"""How `pytest -n` shares out the tests: those that measure time run on one worker, one after another; others beside it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """A working stand-in for sounddevice: devices that are plugged in and out, and a sound that they send.
 
-`Audio` is the module. Its names and arguments are those of sounddevice 0.5; `tests/controllers/audio/test_device.py` compares them.
+`Audio` is the module. Its names and arguments are those of sounddevice 0.5; `tests/controllers/audio/test_device.py`
+compares them.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class Par(Documented):
         return self._value
 
     def pulse(self, value: Any = 1, frames: int = 0, seconds: float = 0) -> None:
-        assert self.isPulse, f"{self.name} is no pulse"
+        assert self.isPulse, f"{self.name} is not a pulse"
         self.owner._world.run_execute(self.owner, "onpulse", "onPulse", self)
 
     def destroy(self) -> None:
@@ -173,7 +173,7 @@ class Page(Documented):
         return list(self._pars)
 
     def _append(self, name: str, label: str | None, style: str) -> list[Par]:
-        assert CUSTOM_NAME.fullmatch(name), f"{name!r} is no name of a custom parameter"
+        assert CUSTOM_NAME.fullmatch(name), f"{name!r} is not a name for a custom parameter"
         for page in self.owner._pages:  # `replace`: fresh attributes
             page._pars[:] = [par for par in page._pars if par.name != name]
         par = Par(self.owner, name, style, page=self)

@@ -134,7 +134,7 @@ def test_a_fader_that_rests_at_a_threshold_runs_its_command_once() -> None:
     assert names.count(("cue/goto", "drop")) == 4, "one of channel 2, three of channel 6"
     assert names.count(("cue/goto", "intro")) == 2, "of parts that are one level wide, each level counts"
     one.commands.clear()
-    for levels in [(255, 255), (127, 127), (128, 129)]:  # a jump is no rest
+    for levels in [(255, 255), (127, 127), (128, 129)]:  # a jump is not a rest
         one.send(*levels)
     assert [request.name for request in one.commands] == ["cue/goto", "cue/go", "cue/goto"]
 

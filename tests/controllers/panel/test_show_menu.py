@@ -64,7 +64,8 @@ def test_the_show_menu_offers_files_for_other_programs(devtools):
             await page.click("[data-chip=Show]")
             await page.until("!!document.querySelector('[data-export=tree]')")
             return await page.js("[...document.querySelectorAll('[data-export]')]"
-                                 ".map(e => [e.textContent.trim(), e.getAttribute('href'), e.title, e.hasAttribute('download')])")
+                                 ".map(e => [e.textContent.trim(), e.getAttribute('href'), e.title, "
+                                 "e.hasAttribute('download')])")
 
     assert asyncio.run(scenario()) == [
         ["Toy", "/export/toy", "a toy", True], ["Tree", None, "oscquery is off", True]]
