@@ -1,4 +1,4 @@
-"""The session for Open Stage Control: known widgets and properties alone, and texts that it does not run as programs."""
+"""The session for Open Stage Control: known widgets and properties, and texts that it does not run as programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How `pytest -n` shares out the tests: those that measure time run on one worker, one after another; others beside it."""
+"""How `pytest -n` shares out the tests: those that measure time run on one worker, one after another."""
 
 from __future__ import annotations
 
