@@ -122,7 +122,8 @@ if __name__ == "__main__":
     try:
         main()
     except OSError as problem:
-        raise SystemExit(f"\nStopped: {problem.filename}: {problem.strerror}.") from None
+        place = f"{problem.filename}: " if problem.filename else ""
+        raise SystemExit(f"\nStopped: {place}{problem.strerror}.") from None
     except KeyboardInterrupt:
         raise SystemExit("\nInterrupted. Run the installer again to go on, or with --uninstall to remove what it has "
                          "made.") from None

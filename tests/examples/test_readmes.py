@@ -19,7 +19,8 @@ from lcm_daemon.controllers.midi.binding import MAX_NUMBER
 from lcm_daemon.shows.reader import inspect_show, show_fields
 
 ROOT = Path(__file__).parents[2]
-PAPERS = [ROOT / "README.md", *sorted(ROOT.glob("examples/*/README.md")), ROOT / "examples/deploy/opening-hours.md"]
+PAPERS = [ROOT / "README.md", *sorted(ROOT.glob("examples/*/README.md")),
+          *(ROOT / "examples/deploy" / f"{name}.md" for name in ("SECURITY", "bundle", "opening-hours"))]
 KEYS = show_fields(ROOT, ROOT).keys()
 # What the text around a snippet says that the show has too.
 AROUND: dict[str, Any] = {

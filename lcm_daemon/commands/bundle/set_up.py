@@ -71,11 +71,16 @@ def check_show(folder: Path, show: str) -> int:
     file = folder.joinpath(*show.split("/"))
     print(flush=True)
     done = subprocess.run([str(_python(folder)), "-P", "-m", "lcm_daemon", "check", str(file)], check=False)
-    program = _python(folder).with_name("lcm-daemon")
-    print(f"\nplay it:             {folder / _STARTER}\n"
-          f"check this machine:  {program} doctor {file}\n"
-          f"start with it:       {program} service install {file}", flush=True)
+    program = str(_python(folder).with_name("lcm-daemon"))
+    print(f"\nplay it:             {_line(str(folder / _STARTER))}\n"
+          f"check this machine:  {_line(program, 'doctor', str(file))}\n"
+          f"start with it:       {_line(program, 'service', 'install', str(file))}", flush=True)
     return min(done.returncode, 1)
+
+
+def _line(*words: str) -> str:
+    """A command as it is typed into a terminal."""
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def _python(folder: Path) -> Path:

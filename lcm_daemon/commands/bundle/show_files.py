@@ -78,7 +78,7 @@ def show_files(reading: ShowReading, is_skipped: Callable[[Path], bool] = lambda
             found.moved[path] = places.of(path)
     _rewrite(references, file, places, found)
     found.files.update(_companions(show, found.show))
-    found.left_out += _left_out(show)
+    found.left_out += [*_left_out(show), *_outputs_elsewhere(show, places)]
     return found
 
 
@@ -185,3 +185,13 @@ def _left_out(show: Show) -> Iterator[str]:
                 "opening_hours.commands.open": hours.open_command if hours else (),
                 "opening_hours.commands.close": hours.close_command if hours else ()}
     yield from (f"{key}: the program {words[0]}" for key, words in programs.items() if words)
+
+
+def _outputs_elsewhere(show: Show, places: _Places) -> Iterator[str]:
+    """Folders that the show writes to and that the other machine may not have."""
+    files = {"recordings": [sink.options["path"] for sink in show.sinks if sink.transport == "record"],
+             "the log": [show.unattended.log.file], "what visitors keep": [show.audience.keep if show.audience else ""]}
+    for what, paths in files.items():
+        for folder in sorted({Path(os.path.abspath(path)).parent for path in paths if path}):
+            if not places.is_inside(folder):
+                yield f"{folder}: the folder for {what}: make it there, or change the show"
