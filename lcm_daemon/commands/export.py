@@ -49,8 +49,12 @@ def export(what: str, name: str, overrides: Sequence[str], output: str = "") -> 
         sys.stdout.buffer.write(data)
         return 0
     path = Path(output or kind.file_name(surface.show)).expanduser()
+    is_special = path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir())
     try:
-        write_atomically(path, data)
+        if is_special:  # a link, a device or a pipe stays what it is
+            path.write_bytes(data)
+        else:
+            write_atomically(path, data)
     except OSError as error:
         raise LcmDaemonError(f"{path}: cannot be written: {error.strerror}") from error
     print_line(f"{path}: {kind.help}")

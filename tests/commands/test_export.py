@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,24 @@ def test_a_file_is_written_into_this_folder(
 def test_standard_output_has_the_file_alone(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert main(["export", "touchdesigner", "demo", "-o", "-"]) == 0
     assert capfdbinary.readouterr().out.startswith(b"# The component `lcm` for TouchDesigner")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs links")
+def test_a_link_or_device_stays_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    link = tmp_path / "link.json"
+    link.symlink_to(tmp_path / "file.json")
+    assert main(["export", "obs", "demo", "-o", str(link)]) == 0
+    assert link.is_symlink()
+    assert (tmp_path / "file.json").read_text("utf-8").startswith("{")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert main(["export", "touchdesigner", "demo", "-o", str(pipe)]) == 0
+        assert os.read(reader, 20) == b"# The component `lcm"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
 
 
 def test_a_file_with_an_ndi_sender_names_this_machine(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

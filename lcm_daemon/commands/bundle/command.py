@@ -49,6 +49,10 @@ def bundle(
     target = resolved(Path(output or f"{file.stem}{SUFFIX}"))
     if target.is_dir():
         raise LcmDaemonError(f"{target} is a folder; name a file with -o")
+    if target.exists() and not target.is_file():
+        raise LcmDaemonError(f"{target} is a device or a pipe; name a file with -o")
+    if not target.parent.is_dir():
+        raise LcmDaemonError(f"there is no folder {target.parent}")
     check_models(show)
     try:
         with tempfile.TemporaryDirectory(prefix=".bundle-", dir=target.parent) as name, BundleWriter(target) as writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -136,7 +137,9 @@ def test_places_that_cannot_be_written(show: Path, packages: Find, tmp_path: Pat
     with pytest.raises(LcmDaemonError, match="is a file of the show"):
         command.bundle(str(show), str(show), print, packages)
     assert show.read_text() == "name: x\n"
-    with pytest.raises(LcmDaemonError, match=r"absent.*: No such file"):
+    with pytest.raises(LcmDaemonError, match="is a device or a pipe"):
+        command.bundle(str(show), os.devnull, print, packages)
+    with pytest.raises(LcmDaemonError, match=r"there is no folder .*absent$"):
         command.bundle(str(show), str(tmp_path / "absent/out.pyz"), print, packages)
 
 

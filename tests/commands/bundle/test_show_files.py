@@ -201,7 +201,8 @@ def test_what_belongs_to_the_machine_is_left_out(machine: Machine) -> None:
 
 
 def test_folders_elsewhere_that_the_show_writes_to_are_named(machine: Machine) -> None:
-    found = machine.pack("sinks:\n- {transport: record, path: takes/a.mov}\n- {transport: record, path: /far/takes/b.mov}\n"
+    found = machine.pack("sinks:\n- {transport: record, path: takes/a.mov}\n"
+                         "- {transport: record, path: /far/takes/b.mov}\n"
                          "log: {file: /far/mirror.log}\n")
     assert [line.partition(": make")[0] for line in found.left_out] == [
         "/far/takes: the folder for recordings", "/far: the folder for the log"]
