@@ -6,10 +6,11 @@ Uses the standard library alone: it runs before anything is installed. README.md
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cards import Choice, choose_torch
@@ -20,6 +21,9 @@ from menu import add_command, add_menu_entry
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXTRAS = ("ndi", "midi", "oscquery", "heif", "tls", "window")
 MORE = {"darwin": ("syphon",), "win32": ("spout", "openvino"), "linux": ("openvino",)}
+
+SERVICE = "lcm-daemon-*.*"  # the files of `lcm-daemon service install`
+SYSTEM_SERVICES = (Path("/etc/systemd/system"), Path("/Library/LaunchDaemons"))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -94,13 +98,24 @@ def describe(backend: str, torch: str) -> str:
 
 def uninstall(changes: Changes) -> None:
     """Remove what was made. Raises SystemExit if a service still plays with it."""
-    units = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "systemd", "user")
-    if services := sorted(unit.name for unit in units.glob("lcm-daemon-*.service")):
+    if services := sorted(unit.name for unit in find_services(changes.folder)):
         raise SystemExit(f"These services play with this installation: {', '.join(services)}. Remove them first: "
-                         "lcm-daemon service uninstall SHOW")
+                         "lcm-daemon service uninstall SHOW, with --system for one of the system")
     changes.remove_all()
     print("Nothing was changed." if changes.dry else
           "Shows, looks, downloaded models and the state of shows stay where they are.")
+
+
+def find_services(folder: Path) -> Iterator[Path]:
+    """The services of this user, and those of the system that start a program in this folder."""
+    units = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "systemd", "user")
+    yield from units.glob(SERVICE)
+    yield from Path.home().joinpath("Library", "LaunchAgents").glob(SERVICE)
+    for place in SYSTEM_SERVICES:
+        for unit in place.glob(SERVICE):
+            with contextlib.suppress(OSError):
+                if str(folder) in unit.read_text("utf-8", errors="replace"):
+                    yield unit
 
 
 def finish(changes: Changes, environment: Path, command: str, plays: bool) -> None:

@@ -184,6 +184,16 @@ def test_a_service_that_plays_with_it_stops_the_removal(home: Home) -> None:
     assert (result.returncode, "lcm-daemon-mirror.service. Remove them first" in result.stderr) == (1, True)
 
 
+def test_services_of_the_system_are_found(parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(parts["install"], "SYSTEM_SERVICES", (tmp_path,))
+    for name, folder in (("ours", tmp_path / "lcm"), ("other", tmp_path / "else")):
+        (tmp_path / f"lcm-daemon-{name}.service").write_text(f"ExecStart={folder}/venv/bin/python -m lcm_daemon run\n")
+    found = parts["install"].find_services(tmp_path / "lcm")
+    assert [unit.name for unit in found] == ["lcm-daemon-ours.service"]
+
+
 @POSIX
 def test_what_others_put_there_stays(home: Home) -> None:
     home.program("uv", UV)
