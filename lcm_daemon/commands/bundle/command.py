@@ -52,7 +52,7 @@ def bundle(
     if target.exists() and not target.is_file():
         raise LcmDaemonError(f"{target} is a device or a pipe; name a file with -o")
     if not target.parent.is_dir():
-        raise LcmDaemonError(f"there is no folder {target.parent}")
+        raise LcmDaemonError(f"the folder {target.parent} does not exist")
     check_models(show)
     try:
         with tempfile.TemporaryDirectory(prefix=".bundle-", dir=target.parent) as name, BundleWriter(target) as writer:
