@@ -40,8 +40,11 @@ def written_folders(show: Show) -> dict[str, Path]:
     found = {"the recordings": [sink.options["path"] for sink in show.sinks if sink.transport == "record"],
              "the looks": [str(show.companion_file)], "the log": [show.unattended.log.file],
              "the visitors' pictures": [f"{keep}/picture"] if keep else []}
-    folders = {f"{what}": Path(path).parent for what, paths in found.items() for path in paths if path}
-    return {"the state": state_folder(), **folders}
+    folders = {"the state": state_folder()}
+    for what, paths in found.items():
+        own = sorted({Path(path).parent for path in paths if path})
+        folders |= {what if len(own) == 1 else f"{what} in {folder}": folder for folder in own}
+    return folders
 
 
 def existing(folder: Path) -> Path:

@@ -53,6 +53,10 @@ def test_the_folders_of_a_show(tmp_path: Path) -> None:
     assert found["the looks"] == tmp_path
     assert existing(found["the recordings"]) == tmp_path
     assert look_at(tmp_path).free > 0
+    (tmp_path / "show.yaml").write_text(
+        "{sinks: [{transport: record, path: a/1.mp4}, {transport: record, path: b/1.mp4}]}")
+    found = written_folders(load_show(tmp_path / "show.yaml", environment={}))
+    assert {tmp_path / "a", tmp_path / "b"} < set(found.values())
 
 
 def test_a_disk_that_does_not_answer_is_reported_and_does_not_hold_up_the_tick(tmp_path: Path) -> None:
