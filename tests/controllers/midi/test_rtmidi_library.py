@@ -89,6 +89,7 @@ def test_supriya_midi_is_read_by_one_thread_while_there_are_inputs(monkeypatch: 
     def threads() -> int:
         return sum(thread.name == "midi-read" for thread in threading.enumerate())
 
+    wait_for(lambda: not threads())  # that of another test may still end
     for native in (one, other):
         library.set_callback(native, received.append)
     assert threads() == 1
