@@ -404,7 +404,7 @@ def test_only_a_second_ctrl_c_ends_at_once(signals: str, code: int, monkeypatch:
     class Show(Stage):
         def run(self, seconds: float | None = None, on_open: object = None) -> None:
             for number in numbers:
-                os.kill(os.getpid(), number)
+                signal.raise_signal(number)  # in this thread, before the next line
 
         def kill(self) -> None:
             ended.append(130)

@@ -254,8 +254,8 @@ def test_commands_of_one_bundle_run_in_their_order(daemon: Daemon, peer: Peer) -
         encode("/lcm/prompts/play", [2]), encode("/lcm/cue/record", ["second"]), encode("/lcm/prompts/play", [3]),
         encode("/lcm/cue/load", ["second"]), encode("/lcm/cue/go", []), encode("/lcm/cue/load", ["storm"])))
     assert peer.value("prompt") == PROMPTS[1]
+    wait_for(lambda: daemon.status().get("cue") == "second", 5, "the cue that GO started")
     wait_for(lambda: daemon.status().get("upcoming_cue") == "storm", 5, "the cue that is loaded")
-    assert daemon.status()["cue"] == "second"
     peer.send("/lcm/quantise", 2, "bars")
     assert peer.value("quantise") == "2 bars"
     peer.send("/lcm/quantise", "off")

@@ -64,7 +64,7 @@ def test_both_signals_end_it_early(number: signal.Signals, monkeypatch: pytest.M
 
     def soak(*arguments: object) -> int:
         try:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)  # in this thread, before the next line
         except KeyboardInterrupt:
             ended.append(number)
         return 0
