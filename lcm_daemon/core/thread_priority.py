@@ -2,7 +2,7 @@
 
 Beside an engine on the CPU, which has work for every processor, an ordinary thread waits for its turn: measured on two
 processors with four busy processes, the tick woke up to 0.27 s late. With SCHED_RR it was late by 0.2 ms at most. Such
-a thread needs few per cent of a processor. One that computes without a pause becomes an ordinary thread again.
+a thread needs few per cent of a processor. One that computes without a pause becomes an ordinary thread, for a while.
 
 Root may do this, and users whose limit "rtprio" is above 0 (limits.conf(5), LimitRTPRIO= of systemd).
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import sys
@@ -27,7 +28,8 @@ SINK, TICK = 1, 2  # sinks and sources; the tick: priorities from 1 to 99; those
 SWITCH_INTERVAL = 0.0005  # seconds: a busy sink thread then delays the tick by 0.7 ms at most, not by 7
 MOST_SHARE = 0.5  # of a processor; a thread that needs more, as to decode large videos, would starve the engine
 SHARE_SECONDS = 5.0  # over which that is measured
-LONGEST_WORK = 0.5  # seconds of processor without a pause, after which the tick is an ordinary thread again
+LONGEST_WORK = 0.5  # seconds of processor without a pause, after which the tick is an ordinary thread for a while
+ORDINARY_SECONDS = 60.0  # for how long: one pause of a virtual machine must not cost months of even time
 
 
 @dataclass
@@ -37,7 +39,14 @@ class _Wanted:
     value: bool = False
 
 
-_wanted = _Wanted()
+@dataclass
+class _LongWork:
+    """When the tick has become an ordinary thread, in monotonic seconds; infinity if it has not."""
+
+    at: float = math.inf
+
+
+_wanted, _long_work = _Wanted(), _LongWork()
 
 
 def prepare_timing(real_time: bool) -> None:
@@ -73,6 +82,14 @@ def keep_time(priority: int) -> bool:
     except (OSError, ValueError):  # the system does not allow it
         return False
     return True
+
+
+def keep_time_again() -> None:
+    """Schedule the tick before others again, ORDINARY_SECONDS after its long work. Call it now and then, on its thread.
+    """
+    if time.monotonic() - _long_work.at >= ORDINARY_SECONDS:
+        _long_work.at = math.inf
+        keep_time(TICK)
 
 
 def may_keep_time() -> bool:
@@ -162,5 +179,8 @@ def _become_ordinary_after_long_work() -> None:
 
 
 def _on_long_work(number: int, frame: object) -> None:
+    """The system sends this to the tick also where another thread of the process, such as a sink, was the busy one."""
     end_keeping_time()
-    log.warning("the output needs a whole processor; its thread is scheduled like all others now")
+    _long_work.at = time.monotonic()
+    log.warning("the output needs a whole processor; its thread is scheduled like all others for %.0f s",
+                ORDINARY_SECONDS)

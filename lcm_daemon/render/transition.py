@@ -222,6 +222,8 @@ class RecipeTransition:
                 self.state.end(Outcome.DONE)
             elif asked != self.current.variant or self.current.fallen or self._asked_reload:
                 self._load(asked, now)
+                if asked == self.current.variant and self.current.fallen:
+                    self.current.set_policy(RestartPolicy.NEVER)  # if it ends too, the recipe comes first, alone
             else:
                 self.state.end(Outcome.DONE)  # it plays already
         elif asked is None and self._pauses.is_due(self.current.fallen, now):

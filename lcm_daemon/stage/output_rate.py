@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from lcm_daemon.core.metrics import LogThrottle, Metrics
+from lcm_daemon.core.thread_priority import keep_time_again
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ class OutputRate:
     def reached(self, now: float, missed: int) -> float:
         """Frames a second since the last call. Logs a warning at the end of a window that was too slow.
 
+        The stage calls it on the thread of the tick, whose scheduling it looks after.
+
         Args:
             now: Monotonic seconds.
             missed: Ticks that were skipped so far.
@@ -40,6 +43,7 @@ class OutputRate:
                 self._throttle.warn("output/slow", f"output: fewer than {self._fps:g} frames a second; the status "
                                     "output_fps has the rate. Lower output.fps or output.size")
             self._window = self._last
+            keep_time_again()
         return self._between(last, self._last)
 
     def _between(self, one: tuple[float, int], other: tuple[float, int]) -> float:

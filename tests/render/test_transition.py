@@ -393,6 +393,31 @@ def test_while_nothing_renders_a_fallen_player_loads_its_recipe_alone(rig: Rig) 
     assert rig.outcomes == [("old", Outcome.DONE)]
 
 
+def test_what_a_fallen_player_renders_is_not_loaded_again_beside_its_recipe(rig: Rig) -> None:
+    rig.made[0].fallen = rig.made[0].ready = True
+    rig.change.ask(OLD)
+    rig.step()
+    assert rig.made[0].policy is RestartPolicy.NEVER
+    rig.made[0].fail(Failed("killed"))
+    rig.step()
+    assert (rig.running, rig.change.phase) == (["old"], Phase.SWAPPING)
+    rig.made[1].deliver(9)
+    rig.step()
+    assert rig.step(1.0) == 9
+    assert (rig.change.phase, rig.outcomes) == (Phase.PLAYING, [("old", Outcome.DONE)])
+
+
+def test_a_recipe_that_fails_while_nothing_else_renders_is_started_again(rig: Rig) -> None:
+    rig.made[0].fallen = rig.made[0].ready = True
+    rig.change.ask(OLD)
+    rig.step()
+    rig.made[0].fail(Failed("killed"))
+    rig.step()
+    rig.made[1].fail(Failed("killed too"))
+    rig.step()
+    assert (rig.running, rig.change.phase, rig.made[2].policy) == (["old"], Phase.PLAYING, RestartPolicy.ALWAYS)
+
+
 def test_what_is_only_to_be_better_never_costs_the_picture(rig: Rig) -> None:
     """A compiled form, or the governor's size: nobody has asked for it, so nothing is ended to make room for it."""
     rig.change.ask(NEW, automatic=True)

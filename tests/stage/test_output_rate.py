@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lcm_daemon.core.metrics import Metrics
+from lcm_daemon.stage import output_rate
 from lcm_daemon.stage.output_rate import WINDOW, OutputRate
 
 
@@ -28,3 +29,12 @@ def test_ten_slow_seconds_are_one_warning(
     rate.reached(100.0 + WINDOW, int(WINDOW) * missed_a_second)
     assert ("output: fewer than 1000 frames a second" in caplog.text) == warns
     assert metrics.total("output/slow") == warns
+
+
+def test_the_scheduling_of_the_tick_is_looked_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[bool] = []
+    monkeypatch.setattr(output_rate, "keep_time_again", lambda: looks.append(True))
+    rate = OutputRate(1000.0, Metrics())
+    for second in range(3 * int(WINDOW) + 1):
+        rate.reached(100.0 + second, 0)
+    assert len(looks) == 3
