@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from lcm_daemon import transports
 from lcm_daemon.commands.soak.timeline import FrameSeen
 from lcm_daemon.core.errors import TransportError
+from lcm_daemon.core.thread_priority import SINK, keep_time, prepare_timing
 from lcm_daemon.processes.bootstrap import terminal_signals_blocked
 from lcm_daemon.processes.pipes import Connection
 
@@ -54,7 +55,8 @@ _Seen = SimpleQueue[tuple[str, tuple[float, float, bool]]]
 
 
 def _record(pipe: Connection, outputs: Mapping[str, tuple[str, str]]) -> None:
-    """Receive until the pipe is closed."""
+    """Receive until the pipe is closed. What waits for a processor beside the engines would measure its own waits."""
+    prepare_timing(real_time=True)
     seen: _Seen = SimpleQueue()
     for name, (transport, sender) in outputs.items():
         threading.Thread(target=_receive, args=(name, transport, sender, seen), daemon=True).start()
@@ -76,6 +78,7 @@ def _receive(name: str, transport: str, sender: str, seen: _Seen) -> None:
     """Receive one output. A sender that ends is waited for."""
     kind = transports.load(transport).source
     assert kind is not None
+    keep_time(SINK)
     digest = 0
     while True:
         source = kind({"name": sender})
