@@ -127,7 +127,7 @@ def choose_build(cards: Sequence[Card], system: str) -> Choice:
 
 
 def nvidia_cards() -> Iterator[Card]:
-    """Yield the cards that nvidia-smi lists; none if there is no driver, or if it fails."""
+    """Yield the cards that nvidia-smi lists; none if the driver is absent or the command fails."""
     for program in filter(shutil.which, NVIDIA_SMI):
         for query in ("name,driver_version,compute_cap", "name,driver_version"):  # drivers before 495 lack the third
             if lines := _ask([program, f"--query-gpu={query}", "--format=csv,noheader"]):

@@ -83,7 +83,7 @@ class Changes:
         """Remove every file on the list, the environment, and the folder if nothing else lies in it.
 
         Raises:
-            SystemExit: There is no list: this installer has not put anything there.
+            SystemExit: The list is missing: this installer has not put anything there.
         """
         if not self._list.is_file():
             raise SystemExit(f"There is nothing to remove: {self._list} does not exist.")

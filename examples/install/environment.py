@@ -64,7 +64,7 @@ def own_uv(changes: Changes, environment: Path) -> Path:
 
 
 def check_source(source: str) -> None:
-    """Raise SystemExit if this is no checkout and no wheel of lcm-daemon."""
+    """Raise SystemExit if this is neither a checkout nor a wheel of lcm-daemon."""
     path = Path(source)
     if path.is_dir() and not all((path / name).exists() for name in SOURCES):
         raise SystemExit(f"{path} is not a checkout of lcm-daemon.")

@@ -67,7 +67,7 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        echo "This needs root, and there is no sudo. Run it as root, then run this script again." >&2
+        echo "This needs root, and sudo is not installed. Run it as root, then run this script again." >&2
         return 1
     fi
 }

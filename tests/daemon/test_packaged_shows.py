@@ -26,7 +26,7 @@ def daemon(folder: Path, name: str, feedback: int = 0, **changed: Any) -> Daemon
     Args:
         folder: Where the show's copy is written.
         name: The show.
-        feedback: UDP port that stands for that of the show's `osc.feedback`.
+        feedback: UDP port in place of that of the show's `osc.feedback`.
         **changed: Other keys of the show.
     """
     show = yaml.safe_load((ROOT / "show_configs" / f"{name}.yaml").read_text("utf-8"))

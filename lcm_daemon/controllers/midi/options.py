@@ -27,7 +27,7 @@ from lcm_daemon.core.schema import (
 )
 from lcm_daemon.core.schema_shapes import Either
 
-FORMATS: Mapping[str, range] = {  # of MIDI Show Control: names in a show, and the formats that each stands for
+FORMATS: Mapping[str, range] = {  # of MIDI Show Control: names in a show, and the formats that each name means
     "any": range(0x80), "lighting": range(0x01, 0x10), "sound": range(0x10, 0x20), "machinery": range(0x20, 0x30),
     "video": range(0x30, 0x40), "projection": range(0x40, 0x50), "process": range(0x50, 0x60),
     "pyro": range(0x60, 0x70),

@@ -1,6 +1,6 @@
 """FloodFilter: keeps a flood of many senders from filling the buffer of a port, in which the datagrams of all wait.
 
-One sender that floods gets a socket of its own (sender_sockets.py). Where many do, each a little, none of them stands
+One sender that floods gets a socket of its own (sender_sockets.py). Where many do, each a little, none can be singled
 out; but the buffer is always full, and what others send is lost. Then a filter of the kernel lets only a share of the
 datagrams of those pass that send more than others, as much as the desk can read at leisure. It is made smaller or
 larger every STEP, and ends with the flood.
