@@ -1,7 +1,7 @@
 """What each export sends: readers that open its file as its program does, without our code where that is possible.
 
-A reader takes the file's bytes and returns the OSC messages that its controls send: address and arguments. A fader sends
-one of its values. A format that sends no OSC is in SENDS_NOTHING, with the reason.
+A reader takes the file's bytes and returns the OSC messages that its controls send: address and arguments. A fader
+sends one of its values. A format that sends no OSC is in SENDS_NOTHING, with the reason.
 """
 
 from __future__ import annotations
